@@ -249,7 +249,7 @@ class Run:
         self.load.finish(self._later() if is_whole else ())
         self.write_due_state()
         problems = [*self._problems()]
-        if self.missing is not None and not problems:
+        if self.missing is not None and set(problems) <= {*self.missing.not_opted_out}:
             self.missing.save()
         if problems := [*self._conclude(), *problems]:
             raise DeliveryError(*problems)
@@ -303,6 +303,7 @@ class Run:
         yield from (Reason("unconfirmed", problem) for problem in self._statuses.problems())
         if self.missing is not None and self.comparer is not None:
             yield from self.missing.problems
+            yield from self.missing.not_opted_out
             yield from self.comparer.problems()
             if self.comparer.deferred.movers:
                 return  # the input was not read to its end, so no contact could move

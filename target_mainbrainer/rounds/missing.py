@@ -34,7 +34,8 @@ class Missing:
 
     Attributes:
         incomplete: Streams, by number, of which a record came whose person is unknown.
-        problems: Each reason why the run has failed.
+        problems: Each reason why the run has failed, and no changed address is followed.
+        not_opted_out: Each stream that has people who could not be opted out, in a sentence.
         warnings: What a person should look at, where that does not fail the run.
     """
 
@@ -47,7 +48,8 @@ class Missing:
         self._streams: dict[int, Stream] = {}
         self._counted: list[Person] = []
         self.incomplete: set[int] = set()
-        self.problems: list[Reason | str] = []
+        self.problems: list[Reason] = []
+        self.not_opted_out: list[str] = []
         self.warnings: list[str] = []
 
     def expect(self, stream: Stream) -> None:
@@ -142,7 +144,7 @@ class Missing:
         stream.report.opted_out += len(sent) - len(again)
         if left:
             who = counted(len(left), "person is", "people are")
-            self.problems.append(
+            self.not_opted_out.append(
                 f"Stream '{shown(stream.name)}': {who} gone and could not be opted out, "
                 "because MainBrainer refused it or the batch failed. The next full read tries "
                 "again; or opt them out by hand, and remove them with 'mainbrainer-ledger forget'."
