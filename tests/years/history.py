@@ -41,6 +41,7 @@ class Said:
             so that either may be its.
         is_stuck: So was the last one that could be mapped.
         sent_as: The identities with which data of it was sent.
+        sent_alone: The addresses with which data was sent that is of no other person.
         is_absent: Its contact was deleted or given another address by hand, and the source has
             changed nothing since.
         moved: It has come with another identity than before.
@@ -63,6 +64,7 @@ class Said:
     is_scattered: bool = False
     came_at: float = 0.0
     sent_as: set[Identity] = field(default_factory=set)
+    sent_alone: set[str | None] = field(default_factory=set)
     is_absent: bool = False
     moved: bool = False
     doubtful: set[tuple[str, Identity | None]] = field(default_factory=set)

@@ -106,6 +106,7 @@ class Oracle(Evidence):
             if sent.properties:
                 run.tried |= set() if has_yes(sent) else {key}
                 one.sent_as.add(now)
+                one.sent_alone |= {now[0]} if len(whose) == 1 else set()
                 run.sent_data.add(key)
             is_there = one.last is not None and identity_of(one.last) == now
             if sent.contact_id is None and (sent.properties or is_there):
@@ -140,8 +141,7 @@ class Oracle(Evidence):
         parts = {*written(sent), *(written(contact) if contact else ())}
         is_known = has_keys(self.source.seed) and self.source.streams == STREAMS[:1]
         if len(whose) == 1 and is_known and not (self.has_new_stream or self.has_restored):
-            (one,) = (self.people[key] for key in whose)
-            parts |= one.emails.intersection(email for email, _ in one.sent_as)
+            parts |= {part for key in whose for part in self.people[key].sent_alone}
         if not listed.isdisjoint((part or "").lower() for part in parts):
             self._break("consent of somebody who is listed", (name, sent))
         if contact is None or run.config["unchanged_opt_in"] != "omit" or self.has_restored:
