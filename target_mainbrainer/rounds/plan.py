@@ -253,7 +253,9 @@ def note_delivery(upsert: Upsert, hashes: Hashes, batch: int, now: int) -> None:
         return
     if upsert.fields is None:
         upsert.fields = hashes.fields(upsert.contact, upsert.destination.list_id).entries
-    if upsert.fields or row.delivered_at is None:
+    if upsert.since is not None:  # recreated: it may lack what is not sent now
+        row.fields = upsert.fields
+    elif upsert.fields or row.delivered_at is None:
         row.fields = union(row.fields or b"", upsert.fields)
     row.delivered_at, row.batch = now, batch
     if upsert.may_be_applied:

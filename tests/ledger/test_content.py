@@ -36,6 +36,9 @@ also in two spellings *
 who comes to a contact that such a no has recreated is sent whole; year 310018
   set report; 1 a city=Oslo, 2 b city=Oslo; delete a; 1 a mobile=1 no, 2 a city=Oslo ? 1 rejected;
   again > a no 2 city=Oslo, b no 2 city=Oslo
+a column that is away while its contact is recreated is sent when it is back; year 40045
+  limit round.MAX_CONTACTS 1; set report; 1 a city=Oslo; delete a; 1 a =B, 1 a =C;
+  1 a =C city=Oslo > a C city=Oslo
 only what has changed leaves
   1 a city=Oslo; edit a firstname=Hand; 1 a city=Bergen ? sends city > a Hand city=Bergen
 also of a person whose address changes, several times in one load

@@ -77,7 +77,7 @@ class Oracle(Evidence):
     def request(self, process: Process, contacts: Sequence[Sent]) -> None:
         """Judge a request as it comes."""
         run = self.runs[process]
-        self.mappings.add(str(run.config["field_map"]))
+        self.mappings.add(f"{run.config['field_map']} {self.source.has_city}")
         for name in run.streams:
             self._turn(process, self.turns[name])
         for sent in contacts:
