@@ -409,7 +409,8 @@ class Oracle(Evidence):
 
         What was new is inserted, or was there already.
         """
-        if run.movers or counts["moved"] or counts["not_followed"] or self.doubt:
+        is_doubtful = self.doubt or any(self.people[key].is_unsure for key in run.sent)
+        if run.movers or counts["moved"] or counts["not_followed"] or is_doubtful:
             return
         kinds = counts["created"] + counts["updates"] + counts["resent"]
         if kinds != counts["accepted"]:
