@@ -68,11 +68,6 @@ def reply(
     return Reply(f"HTTP/1.1 {status} {reason}\r\n{head}\r\n".encode() + content)
 
 
-def unframed(body: bytes, status: int = 202) -> Reply:
-    """Answer without saying how long, and close."""
-    return Reply(f"HTTP/1.1 {status} Odd\r\n\r\n".encode() + body, then="close")
-
-
 ACCEPTED: t.Final = {"status": "Success", "message": "ok", "data": {"BatchId": "ce2c2e48"}}
 OK = reply(202, ACCEPTED)
 PAGE = reply(200, b"<html><title>Sign in</title></html>", content_type="text/html")

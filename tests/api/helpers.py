@@ -172,6 +172,16 @@ def token_answer(token: str, lifetime: int) -> dict[str, t.Any]:
     return {"access_token": token, "token_type": "Bearer", "expires_in": lifetime // 60} | times
 
 
+def most_in(seen: list[float], window: float) -> int:
+    """Return the most requests in any window of that length."""
+    most = first = 0
+    for last, when in enumerate(seen):
+        while seen[first] <= when - window:
+            first += 1
+        most = max(most, last - first + 1)
+    return most
+
+
 class SlowLimiter(RateLimiter):
     """A limiter without a plan whose permits take their time, and that keeps their answers.
 

@@ -18,7 +18,7 @@ from typing_extensions import override
 from target_mainbrainer.api.limits import Permit, PermitStore, Quota, RateLimiter
 from target_mainbrainer.errors import InterruptedRunError, LedgerError
 from target_mainbrainer.settings.declared import PLANS, Plan
-from tests.api.helpers import BATCH, Api, World
+from tests.api.helpers import BATCH, Api, World, most_in
 from tests.broken_server import OK, Reply, Request
 from tests.loads import cases
 
@@ -41,16 +41,6 @@ def send(world: World, limiter: RateLimiter, *seconds: float, **answer: t.Any) -
         permit = limiter.acquire(answer.get("kind", "POST"))
         world.pass_by(answered_after)
         limiter.answered(permit, answer.get("status", 202))
-
-
-def most_in(seen: list[float], window: float) -> int:
-    """Return the most requests in any window of that length."""
-    most = first = 0
-    for last, when in enumerate(seen):
-        while seen[first] <= when - window:
-            first += 1
-        most = max(most, last - first + 1)
-    return most
 
 
 @cases(

@@ -21,17 +21,13 @@ from target_mainbrainer.ledger.database import open_database
 from target_mainbrainer.ledger.lease import SharedQuota
 from target_mainbrainer.ledger.tables import SCHEMA_VERSION
 from target_mainbrainer.settings.declared import Plan
-from tests.api.helpers import World
+from tests.api.helpers import World, most_in
 from tests.ledger.outside import Night, empty_ledger
 from tests.loads import Record, cases
 from tests.postgresql import PostgreSQL
 
 HOUR = 3600.0
 PLANS = st.builds(Plan, burst=st.integers(1, 20), daily=st.just(10**6))
-
-
-def most_in(taken: list[float], window: float) -> int:
-    return max(sum(start <= at < start + window for at in taken) for start in taken)
 
 
 def all_of(take: Callable[[], float | Wait]) -> list[float]:
