@@ -65,22 +65,12 @@ SAME_WORDS = f"{REFUSED} in the same words ({WORDS}). {SAME}"
 ALONE = f"FAILED: nothing was accepted: the only contact sent was refused ({WORDS}). {SAME}"
 OPTED_OUT = "OK: nothing had changed; 3 opt-outs of people who are gone."
 GONE = f"OK: 1 record read: 1 contact sent; 1 opt-out of people who are gone; {NONE}"
-SOME = f"OK: 20,050 records read: 412 contacts sent, 19,638 unchanged; {LAST}"
 MERGED = (
     "OK: 10 records read: 4 contacts sent, 3 merged with a later one, 2 deleted or empty and left "
     f"out, 1 rejected; {LAST}"
 )
 EARLIER = "OK: 4 records read: 3 unchanged, 1 rejected; STATE is at record 2."
 FAILED = f"FAILED: 5 records read: 5 rejected; {LAST} {LOAD_AGAIN}"
-CUT_OFF = f"FAILED: 5 records read: 5 not sent, later records were not read; {SAME} {RUN_AGAIN}"
-DRY = (
-    "OK: this was a dry run: 3 records read: 1 contact would be sent, 1 unchanged, 1 rejected; "
-    "nothing was sent."
-)
-DRY_FAILED = (
-    "FAILED: this was a dry run: 3 records read: 2 unchanged, 1 not sent; nothing was sent. A run "
-    "would fail."
-)
 EIGHT, TEN, NO_STATE = End(state_records=8), End(state_records=10), End(has_state=False)
 
 
@@ -89,7 +79,6 @@ EIGHT, TEN, NO_STATE = End(state_records=8), End(state_records=10), End(has_stat
     *(("8 read, 8 unchanged", end, "OK: nothing had changed.") for end in (EIGHT, NO_STATE)),
     ("8 read, 8 unchanged, 3 opted_out", EIGHT, OPTED_OUT),
     ("1 read, 1 accepted, 1 opted_out", NO_STATE, GONE),
-    ("20050 read, 412 accepted, 19638 unchanged", End(state_records=20_050), SOME),
     ("10 read, 4 accepted, 3 merged, 2 omitted, 1 rejected", TEN, MERGED),
     ("4 read, 3 unchanged, 1 rejected", End(open_states=1, state_records=2), EARLIER),
     ("", NO_STATE, "OK: there was no record to deliver."),
@@ -99,9 +88,6 @@ EIGHT, TEN, NO_STATE = End(state_records=8), End(state_records=10), End(has_stat
     ("20001 read, 20000 unchanged, 1 refused", End(CORRECT, words=WORDS), ALONE),
     ("5 read, 5 failed", End(LOAD_AGAIN, state_records=5), FAILED),
     ("8 read, 3 refused, 5 failed", EIGHT, f"OK: 8 records read: 8 rejected; {LAST}"),
-    ("5 read", End(RUN_AGAIN, is_whole=False), CUT_OFF),
-    ("3 read, 1 accepted, 1 unchanged, 1 rejected", End(is_dry=True), DRY),
-    ("3 read, 2 unchanged", End("A run would fail.", is_dry=True), DRY_FAILED),
 )
 def test_the_last_line_sums_up_the_night(counts: str, end: End, expected: str) -> None:
     assert summary.last_line(night(counts), end) == expected
@@ -219,12 +205,6 @@ def test_every_error_has_a_code_of_its_own_for_the_report() -> None:
     classes = [c for c in vars(errors).values() if isinstance(c, type) and issubclass(c, Exception)]
     ours = [c for c in classes if issubclass(c, errors.TargetMainBrainerError)]
     assert len({c.code for c in ours}) == len(ours)
-
-
-def test_a_run_may_fail_for_several_reasons() -> None:
-    error = errors.DeliveryError(errors.Reason("max_rejects", "Too many."), "Not confirmed.")
-    assert str(error) == "Too many. Not confirmed."
-    assert error.reasons == [("max_rejects", "Too many."), ("not_delivered", "Not confirmed.")]
 
 
 # Contacts that share something are counted, and named without personal data
