@@ -42,6 +42,8 @@ def test_a_map_that_cannot_be_applied_ends_the_run(load: Load, stream_maps: t.An
     """A map that cannot be applied ends the run before anything is sent."""
     ended = load.fails(schema(), person(1), stream_maps=stream_maps)
     assert ended.error.startswith("Setting 'stream_maps")
+    is_else = "__else__" in str(stream_maps)
+    assert is_else == ended.error.endswith("'__else__' must be null ('__NULL__').")
     assert load.crm.requests() == []
 
 
