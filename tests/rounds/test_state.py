@@ -14,28 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.broken_server import OK, STALL, BrokenServer, Reply, Request, Serve, script
-from tests.loads import PATIENCE, Load, cases, person, schema, state, wait_until
+from tests.broken_server import OK, STALL, BrokenServer, Serve, script
+from tests.loads import PATIENCE, cases, person, schema, state, wait_until
 from tests.pages import page
 from tests.rounds.process import PACE, Process, Start
 from tests.rounds.sent import contacts_in
-
-
-@cases("batch", *range(4))
-def test_state_stays_before_a_batch_that_does_not_get_through(load: Load, batch: int) -> None:
-    """All others do, some before and some after it."""
-
-    def answer(request: Request) -> Reply:
-        first = contacts_in(request)[0]["email"]
-        return Reply(then="reset") if first == f"p{batch * 10 + 1}@example.com" else OK
-
-    load.serve(answer)
-    load.settings |= {"batch_size_rows": 10, "max_concurrent_requests": 4}
-    ended = load("1-40 p# /5", retry_max_seconds=1)
-    assert ended.code == 1
-    assert ended.bookmark <= batch * 10
-    assert ended.count("undelivered") >= 10
-
 
 # --- A tap that pauses
 
