@@ -11,16 +11,12 @@ from pathlib import Path
 
 import pytest
 import requests
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
 import mainbrainer_sandbox as sandbox
 from target_mainbrainer import cli, local_sandbox
 from target_mainbrainer.errors import SettingsError
 from tests.loads import Load, cases, wait_until
-
-
-def call(*arguments: str) -> Result:
-    return CliRunner().invoke(cli.command(), arguments)
 
 
 def test_check_confirms_settings_that_work(load: Load) -> None:
@@ -81,11 +77,6 @@ def test_the_report_overwrites_no_file(load: Load, name: str) -> None:
     assert path.read_text() == "taken"
 
 
-@cases("arguments", "--version", "--help", "--about", "--about --format=json")
-def test_the_target_describes_itself(arguments: str) -> None:
-    assert "target-mainbrainer" in call(*arguments.split()).output
-
-
 @cases(
     "content expected",
     ("{", "cannot be read: it is not a JSON object."),
@@ -97,7 +88,7 @@ def test_a_broken_configuration(tmp_path: Path, content: str | None, expected: s
     path = tmp_path / "config.json"
     if content is not None:
         path.write_text(content)
-    result = call("--config", str(path))
+    result = CliRunner().invoke(cli.command(), ["--config", str(path)])
     assert result.exit_code == 2
     assert expected in result.output
     assert "Traceback" not in result.output
