@@ -81,17 +81,12 @@ def lines_of(tap: str, config: Record, folder: Path) -> list[str]:
 
 def copy_of_the_repository(folder: Path) -> Path:
     """Copy what git knows of, or would know of after `git add`."""
-    for name in tracked():
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    names = printed(*command, cwd=REPOSITORY).splitlines()
+    for name in filter(lambda name: (REPOSITORY / name).is_file(), names):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(REPOSITORY / name, folder / name)
     return folder
-
-
-def tracked(*patterns: str) -> list[str]:
-    """Return the files that git knows of, or would know of after `git add`."""
-    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", *patterns]
-    names = printed(*command, cwd=REPOSITORY).splitlines()
-    return [name for name in names if (REPOSITORY / name).is_file()]
 
 
 def as_environment(crm: RunningSandbox, **more: str) -> dict[str, str]:
