@@ -197,13 +197,6 @@ def test_the_reason_names_what_is_wrong_with_a_number(what: str, spellings: str)
         assert refused(parse_mobile, value, 47).what == what
 
 
-def test_the_reason_says_how_a_number_gets_its_country() -> None:
-    assert refused(parse_mobile, "90812501").what == (
-        "has a number without a country code; set 'default_country_code', or have it written with "
-        "+ and the country code"
-    )
-
-
 def by_the_library(text: str, default: int | None) -> Mobile | None:
     """Split a number as `phonenumbers` alone would, None if it would not."""
     text = text.strip()
