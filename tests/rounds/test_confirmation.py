@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from target_mainbrainer.words import counted
-from tests.broken_server import PAGE, STALL, Reply, Request, reply
+from tests.broken_server import STALL, Reply, Request, reply
 from tests.loads import Load, Record, cases, people
 
 pytestmark = pytest.mark.usefixtures("hasty")
@@ -114,7 +114,6 @@ CONFIRMED, OPEN, SKIPPED, FAILED = "", "not confirmed", "skipped contacts", "fai
     pytest.param(status(10, statusFailedReason="No"), (), FAILED, id="failed"),
     pytest.param(status(status=99), (), OPEN, id="an unknown number"),
     pytest.param(reply(200, {"id": "b"}), (), OPEN, id="nothing to read"),
-    pytest.param(PAGE, (), OPEN, id="a page"),
     pytest.param(reply(404), (), OPEN, id="no status"),
     # One contact was named as invalid: it may be counted as skipped, or not at all.
     pytest.param(status(9), (1007,), CONFIRMED, id="named, not counted"),
