@@ -19,9 +19,8 @@ def test_credentials_are_exchanged_for_a_token(api: Api) -> None:
         client.send_batch(*BATCH)
     assert [request.token for request in crm.requests] == ["issued-token-1"] * 2
     (asked,) = auth.requests
-    known = {name: CREDENTIALS[name] for name in ("password", "username")}
+    known = {"userName": CREDENTIALS["username"], "password": CREDENTIALS["password"]}
     known |= {"privateToken": CREDENTIALS["private_token"], "validity": "Default"}
-    known["userName"] = known.pop("username")
     assert json.loads(asked.body) == known
 
 
