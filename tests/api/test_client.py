@@ -4,7 +4,7 @@ import json
 
 from target_mainbrainer import errors
 from target_mainbrainer.api.answers import Accepted, Refused
-from target_mainbrainer.api.requests import encode_batch, encode_single
+from target_mainbrainer.api.requests import encode_single
 from target_mainbrainer.contacts import Contact, Mobile, PropertyRef
 from tests import broken_server as server
 from tests.api.helpers import ACCEPTED, BATCH, BODY, CREDENTIALS, ECHO, PERSON, TOKEN, Api
@@ -187,6 +187,3 @@ def test_a_single_contact_is_spelt_as_on_its_own_page() -> None:
     properties = [{n: v for n, v in zip(names, one, strict=True) if v is not None} for one in sent]
     expected = {"listId": LIST_ID, **FIELDS, "propertyFields": properties}
     assert json.loads(encode_single(JENNIFER, list_id=LIST_ID)) == expected
-    alone = Contact(email=EMAIL)
-    assert json.loads(encode_single(alone)) == {"email": EMAIL}
-    assert json.loads(encode_batch([alone])) == {"createUpdateContacts": [{"email": EMAIL}]}
