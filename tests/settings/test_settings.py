@@ -91,7 +91,6 @@ NO_URL = "must be a URL such as 'https://apicrm.mainbrainer.com', without"
     *(
         (TOKEN | {"consent_words": words}, f"Setting 'consent_words': {problem}")
         for words, problem in (
-            ({"yes": ["ja"], "no": ["Ja "]}, "'ja' stands for both yes and no"),
             ({"yes": ["0"]}, "'0' stands for both yes and no"),
             ({"yes": [" "]}, "a blank is not a word"),
         )
