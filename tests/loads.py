@@ -276,9 +276,7 @@ class Load:
 
     def fails(self, *lines: str, **config: t.Any) -> Ended:
         """Run the target, which fails."""
-        ended = self(*lines, **config)
-        assert ended.code == 1
-        return ended
+        return self(*lines, **config).failed()
 
     def invoke(self, *arguments: str, sample: str = "", **config: t.Any) -> Result:
         """Run the command with these settings in a file."""
