@@ -169,6 +169,7 @@ CHECKS: dict[str, Callable[[Load, Ended, str], object]] = {
     "there": lambda night, _, names: night.addresses == sorted(spread(names)),
     "unraised": lambda night, _, listed: not has_raised(night, listed),
     "sends": lambda night, _, names: last_sent(night) == {names},
+    "met": lambda night, _, status: int(status) in {r.status for r in night.crm.requests()},
     "names": lambda _, ended, keys: all(map(ended.names, spread(keys))),
     "fails": lambda _, ended, words: ended.failed(*filter(None, [words])),
     "reason": lambda _, ended, code: [r["code"] for r in ended.report["reasons"]] == [code],
