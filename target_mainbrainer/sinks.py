@@ -182,10 +182,11 @@ class ContactsSink(BatchSink):
         self._note_unsent(source_record.source_key)
         run, no = self._run, rejection.withdrawal
         run.rejects.add(self._stream, [source_record], rejection._replace(withdrawal=None))
-        known = None if no is None else self._as_known(no, source_record.source_key)
+        if no is None:
+            return
         # What is left of an identity is another one, and the ledger has not seen it.
         is_other = run.comparer is not None and rejection.code in _OF_AN_IDENTITY
-        contact = known if known is not None or is_other else no
+        contact = self._as_known(no, source_record.source_key) or (None if is_other else no)
         if contact is not None and identity_of(contact) is not None:
             run.state.expect_no(source_record)
             run.load.add(contact, source_record, self._stream, is_rejected=True)

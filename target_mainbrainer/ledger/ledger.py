@@ -176,8 +176,10 @@ class Ledger:
         mark = self.run << ROUND_BITS | round_number
         now = self.last_time = self.now(connection)
         for row in rows:
-            tries = (row.open_at if row.open_mark is not None else None, row.unsure_at)
-            row.unsure_at = min(now, max(one or 0 for one in tries)) or None
+            if row.open_mark is not None:
+                row.unsure_at = max(row.open_at or 0, row.unsure_at or 0)
+            if row.unsure_at is not None:
+                row.unsure_at = min(row.unsure_at, now)
             row.open_mark, row.open_at = mark, now
         known = [row for row in rows if row.id is not None]
         new = number_new(connection, contacts, rows)

@@ -169,7 +169,7 @@ class Comparer:
                 leaving += [t.cast("int", row.id) for row in old]
             if upsert.finding.is_unchanged:
                 prepared.unchanged.append(upsert)
-            elif _is_deletion(upsert) and (upsert.kind is Kind.CREATE or held.get(own[0])):
+            elif (upsert.kind is Kind.CREATE or held.get(own[0])) and _is_deletion(upsert):
                 upsert.outgoing = None
                 prepared.omitted.append(upsert)
                 continue

@@ -378,7 +378,7 @@ def _keys_of(part: Part, has_id: bool) -> tuple[Hashable, ...]:  # noqa: FBT001
 def destination_of(part: Part) -> Destination:
     """Return where a record goes: to the list that it names, else to its stream's.
 
-    The "no" of a rejected record puts nobody in a list.
+    The "no" of a rejected record puts its person in no list.
     """
     if part.is_rejected:
         return Destination(None, None)

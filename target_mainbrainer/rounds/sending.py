@@ -196,8 +196,8 @@ class Sending:
         for batch in batches:
             by_destination.setdefault(batch.destination, []).extend(batch.upserts)
             self.rule_of(batch.destination)
-        upserts = [upsert for batch in batches for upsert in batch.upserts]
-        identifiers = {one for upsert in upserts for one in upsert.identifiers}
+        sent = (upsert for batch in batches for upsert in batch.upserts)
+        identifiers = {one for upsert in sent for one in upsert.identifiers}
         for destination, rule in self._rules.items():
             rule.begin_round(by_destination.get(destination, ()), identifiers)
         for batch in batches:

@@ -113,7 +113,7 @@ who has another contact and is deleted in one run has no consent; year 130101
 a deletion opts no person out whom another row has, in any order, until that is deleted, too
   set deleted; 1 a yes, 2 a yes, 3 b yes; [2 a deleted|1 a, 2 a deleted|2 a deleted, 1 a]; again
   ? 0 accepted, yes a b; 1 a deleted ? no a, yes b
-an opt-out that is refused keeps nobody from following
+an opt-out that is refused keeps no other person from following
   set opt_out; 1 a, 2 b yes; switch refuse_email=b; 1 a; 1 c ? fails not be opted out, 1 moved
   > c 1, b yes 2
 a deletion of an unknown person creates no contact: it would be billed

@@ -185,7 +185,7 @@ class Evidence:
         had = {folded(one) for one in self.identities(contact.id)}
         for key in self.whose(contact):
             self.people[key].is_absent = True
-            self.people[key].doubtful |= {(name, one) for name in OPT_INS for one in (*had, None)}
+        self._doubt_opt_ins(self.whose(contact), *had)
         held = self.crm.held[contact.id]
         held.is_left_behind = held.was_left_behind = True
         self.vacated |= had
@@ -198,11 +198,7 @@ class Evidence:
         new contact; or with none that was said before, if it was asked to move.
         """
         had = {identity_in(sent), *map(folded, self.identities(sent.contact_id))}
-        for key in whose:
-            if self.people[key].moved:
-                self.people[key].doubtful |= {
-                    (name, one) for name in OPT_INS for one in (None, *had)
-                }
+        self._doubt_opt_ins([key for key in whose if self.people[key].moved], *had)
         self.torn |= had if sent.contact_id is not None else set()
         held = self.crm.held.get(sent.contact_id or 0)
         if held is not None:
@@ -363,11 +359,10 @@ class Evidence:
             made = [one for one in self._inserted(process) if one.properties]
             self.unnoticed -= {identity_in(one) for one in made}
 
-    def _doubt_opt_ins(self, keys: Iterable[int], identity: Identity | None = None) -> None:
+    def _doubt_opt_ins(self, keys: Iterable[int], *identities: Identity) -> None:
         for key in keys:
-            self.people[key].doubtful |= {
-                (name, one) for name in OPT_INS for one in (None, identity)
-            }
+            doubted = {(name, one) for name in OPT_INS for one in (None, *identities)}
+            self.people[key].doubtful |= doubted
 
     def _has_moved(self, key: int) -> bool:
         one = self.people[key]

@@ -186,7 +186,7 @@ def settings_of(seed: int) -> dict[str, t.Any]:
         "streams": {name: {"full_table": is_full} for name in STREAMS},
         "field_map": rng.choice([{}, ONCE]),
     }
-    if not has_keys(seed):  # then nobody is followed, or known to be gone
+    if not has_keys(seed):  # then no person is followed, or known to be gone
         settings |= {"identity_changes": "create", "missing_records": "ignore"}
         settings["deleted_records"] = "skip"
     return settings
