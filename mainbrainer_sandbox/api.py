@@ -142,6 +142,9 @@ class Api:
             if one.kind == "latency":
                 await self._engine.pause(one.value)
         if call.fault("reset"):
+            # The whole request first: urllib3 passes over a reset that comes while it sends.
+            async for _ in call.http.stream():
+                pass
             return None
         hang = call.fault("hang")
         if hang:
