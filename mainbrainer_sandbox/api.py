@@ -143,8 +143,7 @@ class Api:
                 await self._engine.pause(one.value)
         if call.fault("reset"):
             # The whole request first: urllib3 passes over a reset that comes while it sends.
-            async for _ in call.http.stream():
-                pass
+            await call.http.body()
             return None
         hang = call.fault("hang")
         if hang:

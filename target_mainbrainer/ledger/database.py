@@ -445,9 +445,23 @@ def one_of(
 ) -> sa.ColumnElement[bool]:
     """Return the condition that a column has one of many integers or texts."""
     if connection.dialect.name == "sqlite":
-        each = sa.func.json_each(msgspec.json.encode(list(values)).decode())
-        return column.in_(sa.select(each.table_valued("value").c.value))
+        text = msgspec.json.encode(list(values)).decode()
+        given = sa.bindparam("given", text, sa.Text, unique=True)
+        return column.in_(sa.text("SELECT value FROM json_each(:given)").bindparams(given))
     return column == sa.any_(sa.literal(list(values), sa.ARRAY(column.type)))
+
+
+def update_each(
+    connection: sa.Connection,
+    column: sa.Column[t.Any],
+    values: Collection[t.Any],
+    *conditions: sa.ColumnElement[bool],
+    **changes: object,
+) -> None:
+    """Change the rows that have one of many values in a column; for none no row is looked at."""
+    if values:
+        where = (one_of(connection, column, values), *conditions)
+        connection.execute(column.table.update().where(*where).values(**changes))
 
 
 @contextlib.contextmanager

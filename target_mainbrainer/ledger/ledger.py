@@ -27,7 +27,7 @@ from target_mainbrainer.ledger.content import (
     Row,
     identity_from,
 )
-from target_mainbrainer.ledger.database import Database, Writer, number_new, one_of
+from target_mainbrainer.ledger.database import Database, Writer, number_new, one_of, update_each
 from target_mainbrainer.ledger.tables import accounts, batches, contacts, ledger, streams
 
 _T = t.TypeVar("_T")
@@ -217,8 +217,8 @@ class Ledger:
 
     def doubt_identities(self, connection: sa.Connection, hashes: Collection[int]) -> None:
         """Make the content of identities unknown that a request may change yet."""
-        values = {"fields": None, "unsure_at": self.now(connection)}
-        connection.execute(contacts.update().where(self._have(connection, hashes)).values(values))
+        is_ours, now = contacts.c.account == self.account, self.now(connection)
+        update_each(connection, contacts.c.hash, hashes, is_ours, fields=None, unsure_at=now)
 
     def now(self, connection: sa.Connection) -> int:
         """Return the time by the database's clock, in seconds since the epoch."""
@@ -246,12 +246,13 @@ class Ledger:
 
     def end_batches(self, connection: sa.Connection, numbers: Sequence[int]) -> None:
         """Forget batches of which nothing more is awaited."""
-        connection.execute(batches.delete().where(one_of(connection, batches.c.number, numbers)))
+        if numbers:
+            is_one = one_of(connection, batches.c.number, numbers)
+            connection.execute(batches.delete().where(is_one))
 
     def forget_content(self, connection: sa.Connection, rows: Collection[int]) -> None:
         """Make the content of rows unknown."""
-        is_one = one_of(connection, contacts.c.id, rows)
-        connection.execute(contacts.update().where(is_one).values(fields=None))
+        update_each(connection, contacts.c.id, rows, fields=None)
 
     def doubt(
         self, connection: sa.Connection, rows: Collection[int], batch: int, *, are_there: bool
@@ -264,25 +265,20 @@ class Ledger:
             batch: The number of the batch.
             are_there: MainBrainer has the contacts; they were not to be created by this batch.
         """
-        is_one = one_of(connection, contacts.c.id, rows) & (contacts.c.batch == batch)
         values = {"fields": None} | ({} if are_there else {"delivered_at": None})
-        connection.execute(contacts.update().where(is_one).values(values))
+        update_each(connection, contacts.c.id, rows, contacts.c.batch == batch, **values)
 
     def note_there(self, connection: sa.Connection, rows: Collection[int]) -> None:
         """Note that MainBrainer has contacts, however their batches have ended."""
-        is_one = one_of(connection, contacts.c.id, rows) & contacts.c.delivered_at.is_(None)
-        values = {"delivered_at": self.now(connection)}
-        connection.execute(contacts.update().where(is_one).values(values))
+        is_new, now = contacts.c.delivered_at.is_(None), self.now(connection)
+        update_each(connection, contacts.c.id, rows, is_new, delivered_at=now)
 
     def withdraw_raised(self, connection: sa.Connection, numbers: Sequence[int]) -> None:
         """Forget the opt-ins that were raised in batches that failed: they were never given."""
-        if not numbers:  # without an index, even none of them would be looked for in all rows
-            return
+        is_ours = contacts.c.account == self.account
         for kind in ("mobile", "email"):
-            is_one = one_of(connection, contacts.c[f"{kind}_raised_in"], numbers)
             values = {f"{kind}_said": None, f"{kind}_raised_in": None}
-            is_ours = contacts.c.account == self.account
-            connection.execute(contacts.update().where(is_one & is_ours).values(values))
+            update_each(connection, contacts.c[f"{kind}_raised_in"], numbers, is_ours, **values)
 
 
 def _end_batches_of_dead_runs(connection: sa.Connection) -> None:

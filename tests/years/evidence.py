@@ -304,7 +304,7 @@ class Evidence:
                 mine = [
                     each
                     for each in old
-                    if key in self.whose(each) and covers(identity_in(each), now)
+                    if covers(identity_in(each), now) and key in self.whose(each)
                 ]
                 if any(map(self._is_followed, mine)):
                     continue

@@ -618,8 +618,8 @@ class Oracle(Evidence):
 
     def _is_in(self, run: Run, key: int, columns: Columns) -> None:
         now = identity_of(columns)
-        own = [one for one in self.crm.contacts.values() if key in self.whose(one)]
-        mine = [one for one in own if covers(identity_in(one), now)]
+        there = [one for one in self.crm.contacts.values() if covers(identity_in(one), now)]
+        mine = [one for one in there if key in self.whose(one)]
         is_torn = len(self.source.streams) > 1 and run.has_moved(key)  # each may have a contact
         is_any = is_torn or self.people[key].is_scattered or self.has_new_stream
         found = [one for one in mine if is_any or not self.crm.held[one.id].is_left_behind]

@@ -56,11 +56,8 @@ content stays known while it is sent; year 304
 + if False:
 consent is forgotten with the content of a batch that did not end well; year 314
   ledger.ledger:Ledger.forget_content
-- is_one =
-+ rows and connection.exec_driver_sql(
-+         'UPDATE mainbrainer_contacts SET email_said = NULL, mobile_said = NULL WHERE id = ?1',
-+         [(row,) for row in rows])
-+     is_one =
+- fields=None
++ fields=None, email_said=None, mobile_said=None
 a yes is raised again after a lost answer; year 313
   rounds.plan:note_delivery
 - value = getattr(upsert.outgoing, name)
@@ -109,10 +106,10 @@ skipped contacts count as delivered; year 324
   rounds.statuses:end_of_batch
 - return BatchEnd.SKIPPED
 + return BatchEnd.CONFIRMED
-content is not forgotten with a batch that did not end well; year 311
+content is not forgotten with a batch that did not end well; year 324
   ledger.ledger:Ledger.forget_content
-- connection.execute(
-+ (lambda _: None)(
+- update_each(
++ (lambda *_, **__: None)(
 a no is not sent to somebody who had said nothing; year 303
   rounds.plan:_to_say
 - value is not said[name]
@@ -125,7 +122,7 @@ what was known of an address that was left counts for who comes to it; year 313
   rounds.moves:Moves._end_moves
 - self._ledger.delete_rows(connection, forgotten)
 + pass
-no mover waits for an address that is being left; year 380
+no mover waits for an address that is being left; year 313
   rounds.moves:next_steps
 - if any(other in waiting and waiting[other].before == mover.after
 + if any(False and other in waiting and waiting[other].before == mover.after
