@@ -147,10 +147,7 @@ class Comparer:
         hashes = {*itertools.chain(*owns), *map(identity, itertools.chain(*before))}
         rows = self._ledger.rows(connection, hashes)
         busy = self._busy(connection, rows)
-        deleted = {identity(one.contact) for one in upserts if one.parts and _is_deletion(one)}
-        account, held = self._ledger.account, dict[int, list[Person]]()
-        if deleted:
-            held = people.holders_of(connection, account, deleted, rules.hashes)
+        self._keep_owned(connection, upserts)
         changed: dict[int, Person] = {}
         leaving: list[int] = []
         for upsert, own, others in zip(upserts, owns, before, strict=True):
@@ -169,7 +166,7 @@ class Comparer:
                 leaving += [t.cast("int", row.id) for row in old]
             if upsert.finding.is_unchanged:
                 prepared.unchanged.append(upsert)
-            elif (upsert.kind is Kind.CREATE or held.get(own[0])) and _is_deletion(upsert):
+            elif (upsert.kind is Kind.CREATE or upsert.owners) and _is_deletion(upsert):
                 upsert.outgoing = None
                 prepared.omitted.append(upsert)
                 continue
@@ -181,6 +178,20 @@ class Comparer:
             raise DeliveryError(*reasons)
         people.save(connection, list(changed.values()))
         self._ledger.forget_content(connection, leaving)
+
+    def _keep_owned(self, connection: sa.Connection, upserts: Iterable[Upsert]) -> None:
+        """Let no deletion count where another source key has the contact."""
+        identity = self._rules.hashes.identity
+        deleted = {
+            identity(one.contact): one
+            for one in upserts
+            if any(part.is_deletion for part in one.parts)
+        }
+        if deleted:
+            account, hashes = self._ledger.account, self._rules.hashes
+            held = people.holders_of(connection, account, deleted, hashes)
+            for hash_, upsert in deleted.items():
+                upsert.keep((one.stream, one.key) for one in held[hash_])
 
     def problems(self) -> Iterator[Reason]:
         """Yield why a run fails that goes on nevertheless, as a dry run does."""

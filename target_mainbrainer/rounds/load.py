@@ -199,8 +199,7 @@ class Load:
         """Close the open round, and send it when the one before is booked."""
         self._wait_until_settled()
         closed = self._open
-        one = ClosedRound(list(closed.upserts.values()))
-        prepared = self._send(one, closed.unsent)
+        prepared = self._send(closed.close(), closed.unsent)
         left = (part for upsert in prepared.left for part in upsert.parts)
         waiting = sorted((*closed.waiting, *prepared.waiting, *left), key=attrgetter("place"))
         self._open = Round(self._clock() if waiting else None, waiting)

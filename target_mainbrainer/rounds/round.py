@@ -7,6 +7,7 @@ the next round.
 
 from __future__ import annotations
 
+import functools
 import typing as t
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
@@ -121,6 +122,7 @@ class Upsert(Private, msgspec.Struct, eq=False, gc=False):
         may_be_applied: It was sent as a probe and not refused, or sent without an answer: it
             may be applied however its batch ends, and after later requests.
         since: The number of the batch that it is completed for; what was said later stays.
+        owners: Of a contact with a deletion: the source keys that have it nevertheless.
     """
 
     contact: Contact
@@ -138,6 +140,7 @@ class Upsert(Private, msgspec.Struct, eq=False, gc=False):
     batch: AcceptedBatch | None = None
     may_be_applied: bool = False
     since: int | None = None
+    owners: frozenset[Place | None] = frozenset()
 
     @property
     def stream(self) -> Stream | None:
@@ -161,27 +164,40 @@ class Upsert(Private, msgspec.Struct, eq=False, gc=False):
     @property
     def is_merged(self) -> bool:
         """Whether it was made of several records, and can be sent in parts."""
-        return len(self.parts) > 1 and self.moving_id is None
+        return sum(map(self._counts, self.parts)) > 1 and self.moving_id is None
 
     def add(self, part: Part) -> None:
         """Merge a later record of the same identity into it."""
         self.parts.append(part)
-        is_mixed = part.is_deletion or self.parts[0].is_deletion
-        self.contact = merged(self.parts) if is_mixed else merge(self.contact, part.contact)
+        self.contact = merge(self.contact, part.contact)
+
+    def keep(self, owners: Iterable[Place | None]) -> None:
+        """Let no deletion count of another source key than these, which have the contact."""
+        self.owners |= {*owners}
+        if any(map(self._counts, self.parts)):
+            self.contact = self._merged(self.parts)
 
     def halves(self) -> tuple[Upsert, Upsert]:
         """Return a merged contact as two: the earlier records and the later ones.
 
         Sent one after the other they do what the merged one does.
         """
-        middle = len(self.parts) // 2
-        return self._of(self.parts[:middle]), self._of(self.parts[middle:])
+        parts = sorted(self.parts, key=self._counts)  # those that do not count come first
+        middle = len(parts) - sum(map(self._counts, parts)) // 2
+        return self._of(parts[:middle]), self._of(parts[middle:])
+
+    def _counts(self, part: Part) -> bool:
+        return not (part.is_deletion and self.owners - {part.person})
+
+    def _merged(self, parts: Iterable[Part]) -> Contact:
+        contact = merged([*filter(self._counts, parts)])
+        if contact.contact_id is not None:
+            return contact  # its address and number are what these records say
+        # The identity may be another one than the records': the one that the CRM holds.
+        return with_identity(contact, self.contact)
 
     def _of(self, parts: list[Part]) -> Upsert:
-        contact = merged(parts)
-        if contact.contact_id is None:  # else its address and number are what these records say
-            # The identity may be another one than the records': the one that the CRM holds.
-            contact = with_identity(contact, self.contact)
+        contact = self._merged(parts)
         outgoing = without(contact, self.withheld)
         return Upsert(
             contact,
@@ -193,20 +209,13 @@ class Upsert(Private, msgspec.Struct, eq=False, gc=False):
             row=self.row,
             changed_people=self.changed_people,
             may_be_applied=self.may_be_applied,
+            owners=self.owners,
         )
 
 
 def merged(parts: Sequence[Part]) -> Contact:
-    """Return the one contact that several records of one identity are, in input order.
-
-    A deletion does not count where another source key has the contact.
-    """
-    there = {part.person for part in parts if not part.is_deletion}
-    first, *more = (one for one in parts if not (one.is_deletion and there - {one.person}))
-    contact = first.contact
-    for part in more:
-        contact = merge(contact, part.contact)
-    return contact
+    """Return the one contact that several records of one identity are, in input order."""
+    return functools.reduce(merge, (part.contact for part in parts))
 
 
 def without(contact: Contact, names: Iterable[str]) -> Contact:
@@ -298,6 +307,14 @@ class Round:
     def is_full(self, most: int) -> bool:
         """Return whether it has to be sent before more is added, given how many it may have."""
         return len(self) >= most or self._bytes >= MAX_BYTES
+
+    def close(self) -> ClosedRound:
+        """Return the contacts; no deletion counts where another source key has the contact."""
+        for one in self.upserts.values():
+            if len(one.parts) > 1 and any(part.is_deletion for part in one.parts):
+                last = {part.person: part for part in one.parts}
+                one.keep(person for person, part in last.items() if not part.is_deletion)
+        return ClosedRound([*self.upserts.values()])
 
     def identity_of(self, place: Place) -> Identity | None:
         """Return the identity of the last record of a source key, None if there is none."""
