@@ -369,14 +369,15 @@ class Oracle(Evidence):
         """A night in which nothing goes wrong fails only if the CRM refuses all that is sent.
 
         That may be the opt-out of somebody who was always refused, and is gone. Or many have moved
-        since the last night that delivered, or that had this stream, or are missing.
+        since the last night that delivered, or that had this stream, or the backup, or are missing.
         """
         refused = [one for one in self.people.values() if one.last and is_refused(one.last)]
         allowed = {"nothing_accepted"}
         if any(one.missed >= READS_UNTIL_GONE for one in refused):
             allowed.add("not_delivered")
         missing = [one for one in self.people.values() if one.missed]
-        if self.has_new_stream or len(missing) + len(run.movers | self.moving) > FEW:
+        is_old = self.has_new_stream or self.has_restored
+        if is_old or len(missing) + len(run.movers | self.moving) > FEW:
             allowed |= {"max_drift_percent", "not_delivered"}  # no changed address is followed
         if not reasons <= allowed:
             self._break("a quiet night fails", reasons)
@@ -536,11 +537,12 @@ class Oracle(Evidence):
         if not now[0] and any(map(is_bad, one.emails)):
             return []  # with the address that it has lost its contact may have been refused
         certain = [c for c in self.crm.contacts.values() if not held[c.id].was_ghost]
+        certain = [c for c in certain if not held[c.id].was_left_behind]
         there = {identity_in(c) for c in certain if c not in made}
         if now not in there or not any(now in each.sent_as for each in self.people.values()):
             return []
         old = [c for c in certain if identity_in(c) == one.before != now and self.whose(c) == {key}]
-        old = [c for c in old if not held[c.id].was_left_behind and not self._has_twin(c)]
+        old = [c for c in old if not self._has_twin(c)]
         return [c for c in old if c.email_opt_in or c.mobile_opt_in]
 
     def _has_cause(self, process: Process, key: int, named: set[int]) -> bool:
