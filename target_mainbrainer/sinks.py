@@ -219,7 +219,9 @@ class ContactsSink(BatchSink):
 
     def _key_of(self, record: Record) -> str | None:
         """Return a record's key; None without a ledger, or if a part is null or all are blank."""
-        values: list[t.Any] = self._key and [record.get(column) for column in self._key]
+        if not self._key:
+            return None
+        values: list[t.Any] = [record.get(column) for column in self._key]
         is_key = None not in values and "".join(map(str, values)).strip()
         return key_text(values) if is_key else None
 

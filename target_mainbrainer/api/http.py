@@ -47,6 +47,9 @@ MOST_BYTES = 16 * 1024 * 1024
 _MOST_CONNECTIONS = MAX_CONCURRENT_REQUESTS + 2
 """Two more than a setting may ask for: for statuses and the token."""
 
+_MOST_ENDPOINTS = 8
+"""Of so many a request is kept as it begins, as parsing an address takes 0.1 ms."""
+
 _CONNECT_SECONDS = 10.0
 _READ_BYTES = 64 * 1024
 _JSON = "application/json"
@@ -207,11 +210,14 @@ class Transport:
         self._adapter = _Adapter(pool_connections=4, pool_maxsize=_MOST_CONNECTIONS)
         self._verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
         self._proxies_for = functools.cache(_proxies_for)  # 0.1 ms for each request
-        self._headers = {
+        named = {
             "User-Agent": user_agent,
             "Accept": _JSON,
             "Accept-Encoding": "gzip, deflate",
         }
+        self._prepared = functools.lru_cache(_MOST_ENDPOINTS)(
+            lambda endpoint: requests.Request(endpoint.method, endpoint.url, named).prepare()
+        )
 
     def close(self) -> None:
         """Close all connections."""
@@ -236,11 +242,11 @@ class Transport:
             )
         _ASKED_AT.set(seconds_awake_or_asleep())
         try:
-            kind = {} if body is None else {"Content-Type": _JSON}
-            named = {**self._headers, **headers, **kind}
-            request = requests.Request(endpoint.method, endpoint.url, named, data=body)
+            request = self._prepared(endpoint).copy()
+            request.prepare_body(body, None)
+            request.headers.update(headers if body is None else {"Content-Type": _JSON, **headers})
             response = self._adapter.send(
-                request.prepare(),
+                request,
                 stream=True,
                 timeout=(min(self._timeout, _CONNECT_SECONDS), self._timeout),
                 verify=self._verify or True,
