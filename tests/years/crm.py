@@ -108,6 +108,7 @@ class CRM:
         arrivals: When requests came.
         refused_at: When a good request was refused first in this night.
         refused: The contacts in such requests.
+        refused_ids: Contacts that were refused under their id, alone, in this night.
         injected: How many faults of each kind have come about.
         watch: Called with each request for contacts, before anything is done with it.
     """
@@ -131,6 +132,7 @@ class CRM:
         self._reached = 0.0
         self.refused_at = math.inf
         self.refused: list[Sent] = []
+        self.refused_ids: set[int | None] = set()
 
     @property
     def contacts(self) -> Mapping[int, Contact]:
@@ -140,7 +142,7 @@ class CRM:
         """Let other things go wrong from now on."""
         self._faults = Faults(faults, seed=number)
         self._random = random.Random(f"{self._seed} {number}")
-        self.refused_at, self.refused = math.inf, []
+        self.refused_at, self.refused, self.refused_ids = math.inf, [], set()
 
     def inject(self, kind: str) -> None:
         self.injected[kind] = self.injected.get(kind, 0) + 1
@@ -187,6 +189,8 @@ class CRM:
         self.watch(process, found.contacts)
         if problems := found.problems or self._problems_ahead(found):
             self.inject("refused")
+            if len(found.contacts) == 1:
+                self.refused_ids.add(found.contacts[0].contact_id)
             status = min(one.status for one in problems)
             refusal = responses.refusal(status, problems, self.switches.refusal_names)
             return _response(responses.error_response(refusal, self.switches.error_body))

@@ -101,6 +101,8 @@ class Oracle(Evidence):
 
     def _note_sent(self, run: Run, sent: Sent, whose: set[int]) -> None:
         now = identity_in(sent)
+        rows = {key: self.people[key].last for key in whose}
+        there = {key for key, row in rows.items() if row is not None and identity_of(row) == now}
         for key in whose:
             one = self.people[key]
             if sent.properties:
@@ -108,8 +110,8 @@ class Oracle(Evidence):
                 one.sent_as.add(now)
                 one.sent_alone |= {now[0]} if len(whose) == 1 else set()
                 run.sent_data.add(key)
-            is_there = one.last is not None and identity_of(one.last) == now
-            if sent.contact_id is None and (sent.properties or is_there):
+            is_for = key in there or (sent.properties and not there)  # else it is another person's
+            if sent.contact_id is None and is_for:
                 run.sent_to[key] = written(sent)
 
     def _opt_in(
@@ -528,7 +530,8 @@ class Oracle(Evidence):
     def _left_with_consent(self, process: Process, key: int) -> list[Contact]:
         """Return contacts of a person who writes to another one now: no no would reach them.
 
-        A warning has named those that were left behind before, as one that is spelt otherwise.
+        A warning has named those that were left behind before, as one that is spelt otherwise, or
+        whose new address the CRM refuses because another contact has it.
         """
         one, held = self.people[key], self.crm.held
         if one.last is None or is_refused(one.last) or self.has_new_stream or self.has_restored:
@@ -542,7 +545,7 @@ class Oracle(Evidence):
         if now not in there or not any(now in each.sent_as for each in self.people.values()):
             return []
         old = [c for c in certain if identity_in(c) == one.before != now and self.whose(c) == {key}]
-        old = [c for c in old if not self._has_twin(c)]
+        old = [c for c in old if not self._has_twin(c) and c.id not in self.crm.refused_ids]
         return [c for c in old if c.email_opt_in or c.mobile_opt_in]
 
     def _has_cause(self, process: Process, key: int, named: set[int]) -> bool:
