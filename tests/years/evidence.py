@@ -288,6 +288,7 @@ class Evidence:
         """Note that people who are back at an old address have their old contact again.
 
         What they have lost that contact keeps. If two contacts have that address, it may be either.
+        A run that fails before it has sent them anything leaves them where they are.
         """
         creates = run.config["identity_changes"] == "create"
         made = _inserted_in(self.batches(process))
@@ -296,7 +297,7 @@ class Evidence:
         late = {identity_in(sent) for batch in self.crm.open for sent in batch.contacts}
         missing = (self.unnoticed | self._lost() | late) - there
         for contact in [one for one in old if not self._has_twin(one)]:
-            for key in self.whose(contact) & run.by_key.keys():
+            for key in self.whose(contact) & (run.sent if process.code else run.by_key.keys()):
                 one = self.people[key]
                 if one.last is None or one.last["email"] not in {None, contact.email}:
                     continue
