@@ -221,16 +221,13 @@ class Booking:
         if upsert.row is not None and upsert.row.id is not None:
             self._settled[upsert.row.id] = upsert.row
 
-    def probed(self, upserts: Iterable[Upsert], *, has_passed: bool) -> None:
-        """Note that contacts were sent once more to prove a refusal.
+    def probed(self, upserts: Iterable[Upsert]) -> None:
+        """Note that contacts have passed that were sent once more to prove a refusal.
 
-        One that has passed is there even if the batch fails in which its records are sent. A
-        request without an answer may be applied after later ones.
+        They are there even if the batch fails in which their records are sent.
         """
-        for upsert in upserts:
-            if upsert.row is not None and upsert.row.id is not None:
-                self._passed_again |= {upsert.row.id} if has_passed else set()
-                self._left |= {upsert.row.hash} if upsert.may_be_applied else set()
+        rows = (upsert.row for upsert in upserts)
+        self._passed_again |= {row.id for row in rows if row is not None and row.id is not None}
 
     def refused(self, pending: Pending) -> None:
         """Keep a contact that was refused alone until it is proven that it is the cause."""
@@ -401,14 +398,20 @@ class Booking:
 
     # The end of a round
 
-    def settle(self) -> None:
+    def settle(self, probes: Iterable[Upsert]) -> None:
         """Bring to the disk what was booked: the ledger, then the rejects. STATE may follow.
+
+        Args:
+            probes: What was sent to prove refusals. One without an answer may be applied after
+                later requests.
 
         Raises:
             LedgerError: The ledger cannot be written, or another run has taken over.
             DeliveryError: The rejects file cannot be written.
         """
         ledger = self._ledger
+        rows = (probe.row for probe in probes if probe.may_be_applied)
+        self._left |= {row.hash for row in rows if row is not None}
         lists = (self._accepted, self._ended, self._people, self._left)
         if ledger is not None and (self._settled or any(lists)):
             ledger.write(self._write)

@@ -298,12 +298,11 @@ class Load:
         match result:
             case Sent():
                 if result.batch.is_probe:
-                    self._booking.probed(result.upserts, has_passed=True)
+                    self._booking.probed(result.upserts)
                 else:
                     self._booking.accepted(result)
             case Pending():
                 if result.batch.is_probe:
-                    self._booking.probed([result.upsert], has_passed=False)
                     self._check_probe(result)
                 else:
                     self._booking.refused(result)
@@ -318,7 +317,7 @@ class Load:
                 pass
 
     def _settle(self) -> None:
-        self._booking.settle()
+        self._booking.settle(self._sending.take_probes())
         self._batches = []  # so that no more than two rounds are in memory
         self.is_settled = True
 

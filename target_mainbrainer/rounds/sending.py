@@ -189,6 +189,7 @@ class Sending:
         self._senders = Threads("sender", in_flight)
         self._askers = Threads("status", MAX_ASKED)
         self._rules: dict[Destination, RequestAtFault] = {}
+        self._probes: list[Upsert] = []
 
     def send(self, batches: Sequence[Batch]) -> None:
         """Send the batches of a round; the one before must be done."""
@@ -208,9 +209,14 @@ class Sending:
         upsert = rule.probe
         if upsert is None:
             return False
-        batch = _probe(upsert)
+        batch = self._probe(upsert)
         self._submit(partial(self._deliver, batch), batch)
         return True
+
+    def take_probes(self) -> list[Upsert]:
+        """Return what was sent as a probe since the last call; those under way may be applied."""
+        probes, self._probes = self._probes, []
+        return probes
 
     def check(self) -> None:
         """Ask once whether the account works, in a run that has sent nothing.
@@ -263,7 +269,7 @@ class Sending:
 
             def send_alone(upsert: Upsert) -> Words | None:
                 upsert.may_be_applied = True
-                probe = _probe(upsert)
+                probe = self._probe(upsert)
                 answer = self._post(destination, probe.upserts)
                 probe.upserts[0].may_be_applied = answer.follows_lost_answer
                 upsert.may_be_applied = isinstance(answer, Accepted) or answer.follows_lost_answer
@@ -325,7 +331,8 @@ class Sending:
             moment = rule.wait_for_turn(batch)
             answer = self._post(batch.destination, upserts)
         for upsert in upserts:
-            upsert.may_be_applied |= answer.follows_lost_answer
+            was_applied = upsert.may_be_applied and not batch.is_probe
+            upsert.may_be_applied = was_applied or answer.follows_lost_answer
         if isinstance(answer, Accepted):
             rule.passed(moment, upserts)
             self._results.put(Sent(batch, upserts, answer))
@@ -335,18 +342,19 @@ class Sending:
                 self._results.put(Pending(moment, batch, upserts[0], answer))
         return answer
 
+    def _probe(self, upsert: Upsert) -> Batch:
+        """Return a batch of one contact, without a yes: its own batch gives that, and may fail."""
+        outgoing = without(t.cast("Contact", upsert.outgoing), OPT_INS)
+        probe = Upsert(upsert.contact, [], upsert.destination, outgoing=outgoing, row=upsert.row)
+        probe.may_be_applied = True  # as long as it has no answer
+        self._probes.append(probe)
+        return Batch(upsert.destination, Kind.OTHER, None, [probe], is_probe=True)
+
     def _post(self, destination: Destination, upserts: Sequence[Upsert]) -> Accepted | Refused:
         contacts = [t.cast("Contact", upsert.outgoing) for upsert in upserts]
         if self._alone:
             return self._client.send_contact(contacts[0], list_id=destination.list_id)
         return self._client.send_batch(contacts, destination.list_id, destination.webhook_url)
-
-
-def _probe(upsert: Upsert) -> Batch:
-    """Return a batch of one contact, without a yes: its own batch gives that, and may fail."""
-    outgoing = without(t.cast("Contact", upsert.outgoing), OPT_INS)
-    probe = Upsert(upsert.contact, [], upsert.destination, outgoing=outgoing, row=upsert.row)
-    return Batch(upsert.destination, Kind.OTHER, None, [probe], is_probe=True)
 
 
 def _is_conflict(answer: object) -> bool:

@@ -54,6 +54,8 @@ a person who is not followed gets a new contact, and so its first source
 a batch that fails afterwards is resent, and a yes with it, which has not reached MainBrainer
   set omit confirm_batches=[report|require]; 1 a [no|yes !fail:batch]; 1 a yes !fail:batch ? yes;
   again ? 1 accepted, yes a; again ? 1 unchanged
+a contact that was a probe without an answer is sent again, as that may come late; year 76009 *
+  set impatient single; 1 a, 9 bad9 !lost@3:batch ? fails The connection; 1 a ? 1 accepted
 what a batch has lost is sent again though its contact went out once more; year 200035 *
   set report hasty; limit round.MAX_CONTACTS 1; 1 a;
   1 a city=Oslo, 1 a =New city=Oslo ![fail|stuck|skip]@1:batch; 1 a =New city=Oslo > a New city=Oslo
