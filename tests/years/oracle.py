@@ -164,24 +164,25 @@ class Oracle(Evidence):
             row.get("_sdc_deleted_at") for row in rows
         ):
             pass
-        elif not self.has_restored and any(self._is_here(key, sent) for key in whose):
+        elif not self.has_restored and any(self._is_here(run, key, sent) for key in whose):
             self._break("an opt-out of somebody who is there", (name, sent))
         elif not (self._is_gone(run, whose) or self._is_merged(run, sent, whose)):
             self._break("an opt-out that no record asks for", (name, sent))
         for key in whose:  # a yes after it is a new one
             self.people[key].no_at[name] = self.crm.world.now
 
-    def _is_here(self, key: int, sent: Sent) -> bool:
+    def _is_here(self, run: Run, key: int, sent: Sent) -> bool:
         """Return whether a person came lately, and was sent with this very address and number.
 
-        A part that it has no more the CRM may have kept, so that it has another one there.
+        A part that it has no more the CRM may have kept, so that it has another one there. A run
+        does not know what another one reads beside it.
         """
         one = self.people[key]
         if one.last is None or one.missed or one.is_deleted or one.is_rejected:
             return False
         if self.has_new_stream and one.came_at < self.crm.world.now - ABSENT_SECONDS:
             return False  # of a stream that did not come for a month
-        email, mobile = identity_of(one.last)
+        email, mobile = identity_of(run.by_key.get(key, [one.last])[-1])
         has_lost = bool((not email and one.emails) or (not mobile and one.mobiles))
         now = identity_in(sent)
         return now == (email, mobile) and now in one.sent_as and not has_lost
