@@ -55,6 +55,7 @@ class AcceptedBatch:
         taken: How many contacts count as accepted.
         merged: How many records count as merged.
         intervals: How many records STATE waits for; none unless confirmation is required.
+        is_for_records: Records ask for it, if only for the "no" of those that are rejected.
         kept: Where its contacts are in the spool until its status is known, if they are kept.
         streams: The SCHEMA messages that announced their records.
         rows: The ledger's rows that were delivered in it.
@@ -75,6 +76,7 @@ class AcceptedBatch:
     taken: int = 0
     merged: int = 0
     intervals: Counter[StateInterval] = field(default_factory=Counter)
+    is_for_records: bool = False
     kept: int | None = None
     streams: list[SourceStream] = field(default_factory=list)
     rows: array[int] = field(default_factory=partial(array, "q"))
@@ -83,11 +85,6 @@ class AcceptedBatch:
     is_followed: bool = False
     end: BatchEnd = BatchEnd.OPEN
     has_recreated: bool = False
-
-    @property
-    def is_for_records(self) -> bool:
-        """Whether records ask for it, or STATE waits for it to deliver the "no" of one."""
-        return self.stream is not None or bool(self.intervals)
 
     @property
     def is_awaited(self) -> bool:

@@ -127,6 +127,7 @@ class Booking:
         # Those of a contact that moves are settled when its status shows that it has moved.
         settled = [upsert for upsert in taken if upsert.moving_id is None]
         counts = Counter(part.record.interval for upsert in settled for part in upsert.parts)
+        accepted.is_for_records = bool(counts)
         if not self._statuses.is_required:
             self._state.settle_counted(counts)
             self._deliver(accepted, taken)
