@@ -28,9 +28,8 @@ and STATE waits for it
 a refusal of it is named
   1 a yes; switch refuse_email=a; 1 a mobile=1 no ? 1 rejected, bookmark 1, says opt-out refused_422
 and so is a status that says that it was not applied
-  set report hasty; 1 a yes; [1 a mobile=1 no !skip@1:batch ? warns skipped contacts
-  |1 a mobile=1 no !fail@1:batch ? warns Their records are|1 a mobile=1 no !stuck@1:batch
-  ? warns had not confirmed]
+  set report hasty; 1 a yes; 1 a mobile=1 no ![skip:batch ? warns skipped contacts
+  |fail:batch ? warns Their records are|stuck:batch ? warns had not confirmed]
 a later yes counts, and what is left of an unknown identity creates no contact
   1 a mobile=1 no, 1 a yes, 2 email=x +2 no ? 2 rejected > a yes 1
 rejected records of one address say no; the ledger refused the second one; year 71079 *

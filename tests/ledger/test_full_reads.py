@@ -49,8 +49,7 @@ a deletion with its key alone, as log-based taps write it, opts the person out
 who is new and deleted in one run has no consent: the ledger does not know the key yet; year 97020
   set report deleted; 2 p2 yes; 1 p1 yes, 1 bare deleted ? yes p2
 also while an earlier round is sent
-  set report deleted; 2 p2 yes; 1 p1 yes, users:1 p1 yes, users:1 bare deleted, 1 bare deleted
-  ? yes p2
+  set report deleted; 2 p2 yes; 1 p1 yes, u:1 p1 yes, u:1 bare deleted, 1 bare deleted ? yes p2
 also when the owner of the address has left it
   set report deleted; 2 p2 yes; 1 p2 yes, 2 new2 yes, 1 bare deleted ? yes new2
 other keys for the same people send nothing: what was delivered is kept by identity

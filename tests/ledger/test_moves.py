@@ -111,9 +111,8 @@ a yes after a deletion is no new one: the person is there under another key
 who has another contact and is deleted in one run has no consent; year 130101
   set create deleted; 1 a yes, 2 b yes; 1 c yes, 1 deleted > a yes 1, b yes 2, c no 1
 a deletion opts no person out whom another row has, in any order, until that is deleted, too
-  set deleted; 1 a yes, 2 a yes, 3 b yes;
-  [2 a deleted|1 a, 2 a deleted|2 a deleted, 1 a|2 a, 2 a deleted, 1 a]; again
-  ? 0 accepted, yes a b; [1 a|2 a, 2 a deleted, 1 a, 1 a] deleted ? no a, yes b
+  set deleted; 1-2 a yes, 3 b yes; [2 a deleted|1 a, 2 a deleted|2 a deleted, 1 a|2 a, 2 a deleted,
+  1 a]; again ? 0 accepted, yes a b; [1 a|2 a, 2 a deleted, 1 a, 1 a] deleted ? no a, yes b
 nor if the other row is refused
   set deleted; switch refuse_property=firstname; switch refuse_value=Bad; 1 a yes, 2 a yes;
   3 b, [1 a deleted, 2 a =Bad|1 a, 1 a deleted, 2 a =Bad|1 a =Bad, 1 a deleted, 2 a] ? yes a
