@@ -73,7 +73,7 @@ contacts sent one by one are taken but untracked: there is no batch to ask for
 the records of a batch that fails, merged ones too, are kept, and are delivered when loaded again
   set report max_concurrent_requests=1; 1-150 p# /50, 101 p101 =again, 151-300 p# /50 !fail@2:batch
   ? bookmark 301, 101 batch_failed, kept 101, 100 failed, 0 rejected_before_sending,
-  there p1-100 p201-300, says accepted. MainBrainer said: ; reload > p1-100 #, p101 again, p102-300 #
+  there p1-100 p201-300, says MainBrainer said: ; reload > p1-100 #, p101 again, p102-300 #
 questions that are not required wait for no permit, as sending has used all of them
   set report hasty rate_limit_requests=5; 1-500 p# ? bookmark 500, 500 accepted, there p1-500
 but those that are required do
