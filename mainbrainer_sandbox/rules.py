@@ -200,7 +200,7 @@ def upserted(contact: Contact, sent: Sent, *, resets: bool = False) -> Contact:
     Args:
         contact: What the CRM has.
         sent: What a request sends.
-        resets: Whether an opt-in that is not sent is reset, nonetheless, to "no consent".
+        resets: Whether an opt-in that is not sent is reset to "no consent".
     """
     properties, lists = contact.properties, contact.lists
     if sent.properties:
@@ -226,7 +226,7 @@ def upserted(contact: Contact, sent: Sent, *, resets: bool = False) -> Contact:
 
 
 def edited(contact: Contact, changes: dict[str, Any]) -> Contact:
-    """Return a contact as somebody leaves it who edits it by hand; None or "" empties a field.
+    """Return a contact after an edit by hand; None or "" empties a field.
 
     Args:
         contact: The contact before.

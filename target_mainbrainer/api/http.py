@@ -48,7 +48,7 @@ _MOST_CONNECTIONS = MAX_CONCURRENT_REQUESTS + 2
 """Two more than a setting may ask for: for statuses and the token."""
 
 _MOST_ENDPOINTS = 8
-"""Of so many a request is kept as it begins, as parsing an address takes 0.1 ms."""
+"""Endpoints whose prepared request is kept, because parsing an address takes 0.1 ms."""
 
 _CONNECT_SECONDS = 10.0
 _READ_BYTES = 64 * 1024

@@ -154,7 +154,7 @@ def _finding(validator: jsonschema_rs.Validator, record: Record) -> Rejection | 
     inside = "inside, " if len(path) > 1 else ""
     message = error.message
     if path and error.kind.name in {"additionalProperties", "unevaluatedProperties"}:
-        message = message.partition(" (")[0]  # what follows are names, perhaps somebody's address
+        message = message.partition(" (")[0]  # names of members follow, which may be an address
     reason = f"{what} does not fit the stream's schema: {inside}{shown(message)}."
     return Rejection(RejectionCode.SCHEMA_MISMATCH, reason)
 

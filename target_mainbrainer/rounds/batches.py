@@ -95,7 +95,7 @@ class AcceptedBatch:
     def may_be_incomplete(self) -> bool:
         """Whether contacts that are sent later may lack what was sent, or what they had before.
 
-        An opt-out of somebody who is not there makes a contact that nothing completes.
+        An opt-out of a person who is not there makes a contact that nothing completes.
         """
         is_empty = self.has_recreated and self.stream is None
         return is_empty or self.end is not BatchEnd.CONFIRMED

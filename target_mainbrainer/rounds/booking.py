@@ -403,7 +403,7 @@ class Booking:
         """Bring to the disk what was booked: the ledger, then the rejects. STATE may follow.
 
         Args:
-            probes: What was sent to prove refusals. One without an answer may be applied after
+            probes: Contacts sent to prove refusals. One without an answer may be applied after
                 later requests.
 
         Raises:

@@ -191,7 +191,8 @@ class Comparer:
             account, hashes = self._ledger.account, self._rules.hashes
             held = people.holders_of(connection, account, deleted, hashes)
             for hash_, upsert in deleted.items():
-                upsert.keep((one.stream, one.key) for one in held[hash_])
+                if owners := held[hash_]:
+                    upsert.keep((one.stream, one.key) for one in owners)
 
     def problems(self) -> Iterator[Reason]:
         """Yield why a run fails that goes on nevertheless, as a dry run does."""
@@ -248,7 +249,7 @@ class Comparer:
     ) -> dict[Place, Person]:
         """Return what is known of people who have come, and note that they are not missing.
 
-        Who is deleted is gone, and owns no contact.
+        A deleted person is gone, and owns no contact.
         """
         keys: dict[int, set[str]] = {}
         deleted = {part.person: part.is_deletion for upsert in upserts for part in upsert.parts}
@@ -343,7 +344,7 @@ class Comparer:
     def _may_be_freed(
         self, part: Part, owners: dict[int, list[Person]], leaving: set[Place | None]
     ) -> bool:
-        """Return whether somebody owns a newcomer's identity who may leave it in this run."""
+        """Return whether an owner of a newcomer's identity may leave it in this run."""
         return any(
             (owner.id or 0) not in self.seen or (owner.stream, owner.key) in leaving
             for owner in owners.get(self._rules.hashes.identity(part.contact), ())

@@ -152,7 +152,7 @@ class Missing:
         self._ledger.write(lambda connection: people.save(connection, done))
 
     def _opt_outs(self, stream: Stream, gone: list[Person]) -> dict[str, Upsert]:
-        """Return the contacts of people who are gone, but for those of somebody else, too.
+        """Return the contacts of people who are gone, except those that another person has, too.
 
         Of identities that differ only in their spelling MainBrainer may have a contact each.
         People who are deferred come to their contacts in this run.

@@ -55,7 +55,7 @@ MAX_WAITING_BYTES = 256 * 1024 * 1024
 """Records that wait for the end of the input, all together."""
 
 MOST_IDENTITIES = 50
-"""What has more of them in one run is not the key of a person, such as 0 or "N/A"."""
+"""A source key with more of them in one run is not a person's, such as 0 or "N/A"."""
 
 IDENTITY_TAKEN = Rejection(
     RejectionCode.IDENTITY_TAKEN,
@@ -258,7 +258,7 @@ class Step(enum.Enum):
     """Another contact has its new identity: that one gets the data."""
 
     TAKEN = "taken"
-    """Somebody has its new identity who cannot leave it."""
+    """Another person has its new identity, and cannot leave it."""
 
 
 def next_steps(
@@ -292,7 +292,7 @@ def next_steps(
         if any(other in waiting and waiting[other].before == mover.after for other in others):
             continue
         if not busy.isdisjoint({mover.before, mover.after}):
-            continue  # somebody with the same identity moves now
+            continue  # another one with the same identity moves now
         if mover.after in stuck and mover.after != mover.before:
             steps[place] = Step.TAKEN
         elif any(moved.get(other) == mover.spelling for other in others):

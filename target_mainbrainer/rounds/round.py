@@ -122,7 +122,7 @@ class Upsert(Private, msgspec.Struct, eq=False, gc=False):
         may_be_applied: It was sent as a probe and not refused, or sent without an answer: it
             may be applied however its batch ends, and after later requests.
         since: The number of the batch that it is completed for; what was said later stays.
-        owners: Of a contact with a deletion: the source keys that have it nevertheless.
+        owners: The source keys that have it although one of its records is a deletion.
     """
 
     contact: Contact
@@ -245,7 +245,7 @@ class Prepared(msgspec.Struct, gc=False):
     Attributes:
         sent: The contacts to send, each with what leaves of it.
         unchanged: Contacts that need not be sent.
-        omitted: Contacts deleted in the source that MainBrainer never had, or somebody else has.
+        omitted: Contacts deleted in the source that MainBrainer never had, or that another row has.
         waiting: Records that wait for the next round, in input order.
         left: Contacts that another run is sending, which wait for the next round.
         deferred: Records that wait for the end of the input, each with its person if that is known.

@@ -331,8 +331,8 @@ class Sending:
             moment = rule.wait_for_turn(batch)
             answer = self._post(batch.destination, upserts)
         for upsert in upserts:
-            was_applied = upsert.may_be_applied and not batch.is_probe
-            upsert.may_be_applied = was_applied or answer.follows_lost_answer
+            is_open = upsert.may_be_applied and not batch.is_probe  # that has its answer
+            upsert.may_be_applied = is_open or answer.follows_lost_answer
         if isinstance(answer, Accepted):
             rule.passed(moment, upserts)
             self._results.put(Sent(batch, upserts, answer))
